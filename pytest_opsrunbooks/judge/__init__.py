@@ -1,0 +1,1 @@
+"""Judging: markers, requirements, verdicts and the exit status that follows from them."""

@@ -1,0 +1,1 @@
+"""The ledger: what earlier sweeps saw, in SQLite."""

@@ -1,0 +1,1 @@
+"""Observing: the engine that runs probes, and the probe kinds."""

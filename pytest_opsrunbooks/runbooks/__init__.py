@@ -1,0 +1,1 @@
+"""Runbooks: the catalog of pages and where their links go."""
