@@ -1,0 +1,1 @@
+"""Shadow Atlas as a system: settings, policy, the formats of its data, its lab and its faults."""
