@@ -1,0 +1,22 @@
+"""Drills of the page backup-recovery. Its other paths say on the page why no lab can show them."""
+
+from __future__ import annotations
+
+import pytest
+
+PAGE = "ner11/backup-recovery"
+
+
+@pytest.mark.drill(runbook=PAGE, path="A", fault="backup-missing")
+def test_where_no_backup_is_left_one_is_made(drill):
+    assert drill().loss.rows == 0
+
+
+@pytest.mark.drill(runbook=PAGE, path="B", fault="backup-truncated")
+def test_a_truncated_backup_is_answered_with_a_good_one(drill):
+    assert drill().loss.rows == 0
+
+
+@pytest.mark.drill(runbook=PAGE, path="C", fault="full-system-backup-missing")
+def test_where_the_archive_of_everything_is_missing_each_part_is_archived_anew(drill):
+    assert drill().loss.rows == 0

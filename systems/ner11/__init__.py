@@ -1,0 +1,1 @@
+"""NER11 Gold Model: PostgreSQL, an API and a frontend in containers, models on disk."""
