@@ -244,13 +244,6 @@ def main() -> None:
     exit_when_asked()
     layout = Layout(pathlib.Path(sys.argv[1]))
     api = Api(configuration(layout.api_config), layout, password(layout.environment))
-    server = Server(
-        api.config["PORT"],
-        api.answer,
-        api.behaviours,
-        access_log=layout.request_log,
-        seen=api.metrics.request,
-    )
     import psycopg
 
     try:
@@ -261,6 +254,14 @@ def main() -> None:
         print(f"ERROR model not loaded: {failure}", flush=True)
     for _ in range(_WARM_UP):
         api.recognise(_SENTENCE)
+    # Only now, as the real one does it: whoever is let in is answered.
+    server = Server(
+        api.config["PORT"],
+        api.answer,
+        api.behaviours,
+        access_log=layout.request_log,
+        seen=api.metrics.request,
+    )
     print("Application startup complete", flush=True)
     server.serve_forever(poll_interval=0.1)
 

@@ -26,9 +26,11 @@ from pytest_opsrunbooks import config
 from pytest_opsrunbooks.model import Severity
 from systems.ner11.faults import catalog
 from systems.ner11.faults import near_misses
+from systems.ner11.faults import tools
 from systems.ner11.lab import Ner11Lab
 from systems.ner11.lab import backups
 from systems.ner11.lab import data
+from systems.ner11.lab import mending
 from systems.ner11.lab import monitors
 from systems.ner11.lab import postgres
 from systems.ner11.lab import processes
@@ -194,6 +196,20 @@ def test_a_service_is_stopped_started_and_killed_by_its_commands(running, servic
         started = running.command(service, "start")
         assert started.returncode == 0, started.stderr
         services.wait_ready(running.layout, service)
+
+
+def test_an_api_that_lets_somebody_in_answers_at_once(running):
+    assert running.command("api", "stop").returncode == 0
+    try:
+        tools.behave("api", {"inference": {"inference_seconds": 0.02}})(running.directory)
+        assert running.command("api", "start").returncode == 0
+        services.wait_ready(running.layout, "api")
+        # An API that still warmed up would now do so for hours.
+        tools.behave("api", {"inference": {"inference_seconds": 600}})(running.directory)
+        assert running.get("/health")[0] == 200
+    finally:
+        mending.ask_for_restart(running.layout)
+        running.mend()
 
 
 def test_the_database_comes_back_after_a_kill_and_the_api_finds_it_again(running):
