@@ -211,6 +211,8 @@ class Suite:
             "COLUMNS": "80",
             "PY_COLORS": "0",
             "PYTHONFAULTHANDLER": "1",
+            # pytest tidies up in its temporary folder before it ends; in ours there may be a lot to tidy up.
+            "PYTEST_DEBUG_TEMPROOT": str(self._home),
             **self.environment,
         }
 

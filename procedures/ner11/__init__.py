@@ -13,6 +13,7 @@ _MODULES: tuple[str, ...] = (
     "service_procedures",
     "session_procedures",
     "upkeep_procedures",
+    "freeze",
     "backup_database",
     "restore_database",
     "restore_table",

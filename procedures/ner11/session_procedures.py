@@ -80,9 +80,23 @@ def _blockers(seen: PostgresObservation, values: Values) -> Iterable[Session]:
     return (session for session in seen.sessions if session.pid in roots)
 
 
-def _resolve(look: Look, chosen: Chosen) -> Values:
-    sessions = list(chosen(_seen(look.settings), look.inputs))
+def _age(description: str) -> Input:
+    """What is not given is the limit of the check that sends people here, so that what it found is what is ended."""
+    return Input(
+        description=description,
+        default=None,
+        type=float,
+        minimum=0.0,
+        find="leave it out: the check's own limit",
+    )
+
+
+def _resolve(look: Look, chosen: Chosen, **limits: float) -> Values:
+    """`limits` are the values of inputs that were left out."""
+    values = {**look.inputs, **{k: limit for k, limit in limits.items() if look.inputs[k] is None}}
+    sessions = list(chosen(_seen(look.settings), values))
     return {
+        **values,
         "pids": [session.pid for session in sessions],
         "sessions": [
             f"pid {s.pid} ({s.application_name or s.user}): {s.state} for {s.state_age_seconds or 0:.0f} s"
@@ -141,33 +155,22 @@ def _step(name: str, summary: str, chosen: Chosen, action: Callable[[Run], Any] 
     name="end_idle_sessions",
     system="ner11",
     summary="Ends sessions that have been idle for long, which a pool that leaks leaves behind",
-    inputs={
-        "minutes": Input(
-            description="idle for more than so many minutes", default=30.0, type=float, minimum=0.0
-        )
-    },
+    inputs={"minutes": _age("idle for more than so many minutes")},
     steps=[_step("end-sessions", "End {sessions}", _idle)],
 )
 def end_idle_sessions(look: Look) -> Values:
-    return _resolve(look, _idle)
+    return _resolve(look, _idle, minutes=look.settings.limits.idle_session_seconds / 60)
 
 
 @procedure(
     name="end_transactions",
     system="ner11",
     summary="Ends sessions that have left a transaction open; what they had not committed is rolled back",
-    inputs={
-        "older_than_seconds": Input(
-            description="idle within a transaction for longer than this",
-            default=60.0,
-            type=float,
-            minimum=0.0,
-        )
-    },
+    inputs={"older_than_seconds": _age("idle within a transaction for longer than this")},
     steps=[_step("end-transactions", "End {sessions}", _left_open)],
 )
 def end_transactions(look: Look) -> Values:
-    return _resolve(look, _left_open)
+    return _resolve(look, _left_open, older_than_seconds=look.settings.limits.idle_transaction_seconds)
 
 
 @procedure(
@@ -197,9 +200,7 @@ def _cancel(run: Run) -> Values:
     system="ner11",
     summary="Cancels queries that run for long; their sessions stay, unless they do not react and may be ended",
     inputs={
-        "older_than_seconds": Input(
-            description="running for longer than this", default=300.0, type=float, minimum=0.0
-        ),
+        "older_than_seconds": _age("running for longer than this"),
         "terminate": Input(
             description="end the sessions that do not react to being cancelled", type=bool, default=False
         ),
@@ -207,7 +208,7 @@ def _cancel(run: Run) -> Values:
     steps=[_step("cancel", "Cancel {sessions}; end what does not react: {terminate}", _running, _cancel)],
 )
 def cancel_queries(look: Look) -> Values:
-    return _resolve(look, _running)
+    return _resolve(look, _running, older_than_seconds=look.settings.limits.query_seconds)
 
 
 def _reload(run: Run) -> Values:

@@ -14,6 +14,31 @@ def correct_configuration(directory):
     files.build_configuration(Layout(directory))
 
 
+@pytest.mark.drill(runbook=PAGE, path="A", fault="api-stopped")
+def test_an_api_that_was_stopped_is_started(drill):
+    assert drill().loss.rows == 0
+
+
+@pytest.mark.drill(runbook=PAGE, path="C", fault="api-wrong-port")
+def test_a_port_that_nobody_remembers_comes_from_the_backup_of_the_configuration(drill):
+    assert drill().loss.rows == 0
+
+
+@pytest.mark.drill(runbook=PAGE, path="E", fault="api-unhealthy")
+def test_an_api_that_is_unwell_is_restarted(drill):
+    drill()
+
+
+@pytest.mark.drill(runbook=PAGE, path="G", fault="module-500")
+def test_a_module_that_fails_is_well_after_a_restart(drill):
+    drill()
+
+
+@pytest.mark.drill(runbook=PAGE, path="H", fault="api-errors")
+def test_requests_that_fail_are_few_after_a_restart(drill):
+    drill()
+
+
 @pytest.mark.drill(runbook=PAGE, path="D", fault="api-hung")
 def test_an_api_that_hangs_is_restarted_by_force(drill):
     assert drill().loss.rows == 0

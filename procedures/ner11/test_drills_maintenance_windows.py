@@ -17,3 +17,13 @@ def test_rows_that_maintenance_has_lost_are_fetched_back(drill):
     """What was written since the backup is in the old database, which is kept."""
     result = drill(answers={"Were the rows changed on purpose?": False})
     assert 0 < result.loss.rows <= 25
+
+
+@pytest.mark.drill(runbook=PAGE, path="C", fault="setting-waits-for-restart")
+def test_a_setting_that_waits_is_in_force_after_a_restart(drill):
+    assert drill().loss.rows == 0
+
+
+@pytest.mark.drill(runbook=PAGE, path="D", fault="dead-rows")
+def test_dead_rows_are_vacuumed(drill):
+    assert drill().loss.rows == 0

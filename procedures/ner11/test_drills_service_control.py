@@ -15,3 +15,8 @@ def test_a_frontend_that_was_stopped_is_started(drill):
 @pytest.mark.drill(runbook=PAGE, path="C", fault="frontend-hung")
 def test_a_frontend_that_hangs_is_restarted_by_force(drill):
     drill()
+
+
+@pytest.mark.drill(runbook=PAGE, path="E", fault="vendor-list-fails")
+def test_an_api_that_fails_in_part_is_restarted(drill):
+    drill()

@@ -186,6 +186,15 @@ CONNECTION_FAULTS: tuple[Fault, ...] = (
         also=("test_idle_sessions_are_few",),
     ),
     Fault(
+        name="sessions-at-work",
+        summary="A batch asks its questions in more than four fifths of the sessions at once.",
+        check="test_connections_are_below[p2-0.8]",
+        severity=Severity.P2,
+        runbook=_CONNECTIONS,
+        inject=tools.hold("query", int(postgres.MAX_CONNECTIONS * 0.84)),
+        also=("test_no_query_runs_for_5_minutes",),
+    ),
+    Fault(
         name="idle-sessions-pile-up",
         summary="Fifteen sessions have done nothing for a long time.",
         check="test_idle_sessions_are_few",

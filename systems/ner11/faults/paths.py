@@ -34,6 +34,7 @@ _ANSWERS: Mapping[str, Mapping[str, str]] = {
         "D": "database-wrong-password",
         "E": "database-refusing",
         "F": "database-hung",
+        "G": "sessions-at-work",
         "H": "lock-held",
         "I": "transaction-left-open",
         "J": "query-runs-long",
@@ -47,6 +48,7 @@ _ANSWERS: Mapping[str, Mapping[str, str]] = {
     "ner11/network-connectivity": {"B": "proxy-broken"},
     "ner11/model-loading": {
         "A": "model-missing model-truncated model-wrong-checksum",
+        "B": "model-missing-with-its-backups",
         "C": "models-not-loaded",
         "D": "inference-slow",
     },

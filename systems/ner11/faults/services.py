@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import socket
 from collections.abc import Callable
 
@@ -68,7 +69,7 @@ def _errors(layout: Layout) -> None:
     """Thirty of a hundred requests end with 500."""
     path = "/api/v1/threat-intelligence/"
     tools.ask(layout, "GET", "/health", 70)
-    tools.behave("api", {path: {"kind": "status", "status": 500}})(layout.root)
+    tools.behave_until_restarted("api", {path: {"kind": "status", "status": 500}})(layout.root)
     tools.ask(layout, "GET", path, 30)
     mending.ask_for_restart(layout)
 
@@ -90,11 +91,11 @@ API_FAULTS: tuple[Fault, ...] = (
     _answers("wrong-port", "The API listens on another port.", tools.configure_api(_another_port)),
     _fault(
         "api-unhealthy",
-        "The API answers 200 and says that it is unhealthy.",
+        "The API answers 200 and says that it is unhealthy, until it is restarted.",
         "test_the_api_says_healthy",
         Severity.P1,
         _API,
-        tools.behave("api", {"/health": {"body": {"status": "unhealthy"}}}),
+        tools.behave_until_restarted("api", {"/health": {"body": {"status": "unhealthy"}}}),
     ),
     _fault(
         "api-database-disconnected",
@@ -114,8 +115,8 @@ API_FAULTS: tuple[Fault, ...] = (
     ),
     _module(
         "500",
-        "A module fails with every request.",
-        tools.behave("api", {f"/api/v1/{_MODULE}/health": {"kind": "status", "status": 500}}),
+        "A module fails with every request, until the API is restarted.",
+        tools.behave_until_restarted("api", {f"/api/v1/{_MODULE}/health": {"kind": "status", "status": 500}}),
     ),
     _module(
         "hangs",
@@ -150,12 +151,12 @@ API_FAULTS: tuple[Fault, ...] = (
     ),
     _fault(
         "vendor-list-fails",
-        "The list of vendors, which is what users see first, fails with every request.",
+        "The list of vendors, which is what users see first, fails with every request, until the API is restarted.",
         "test_the_vendor_list_is_served",
         Severity.P2,
         _CONTROL,
         tools.together(
-            tools.behave("api", {_LIST: {"kind": "status", "status": 500}}),
+            tools.behave_until_restarted("api", {_LIST: {"kind": "status", "status": 500}}),
             tools.on_layout(mending.ask_for_restart),
         ),
         also=("test_api_errors_are_few",),
@@ -232,7 +233,7 @@ def _start_without_model(layout: Layout) -> None:
 
 
 def _slow_inferences(layout: Layout) -> None:
-    tools.behave("api", {"inference": {"inference_seconds": 0.6}})(layout.root)
+    tools.behave_until_restarted("api", {"inference": {"inference_seconds": 0.6}})(layout.root)
     tools.ask(layout, "POST", "/ner", 6, at_once=6)
     mending.ask_for_restart(layout)
 
@@ -262,8 +263,20 @@ MODEL_FAULTS: tuple[Fault, ...] = (
         lambda content: content[:-1] + bytes([content[-1] ^ 1]),
     ),
     _fault(
+        "model-missing-with-its-backups",
+        "A model file is gone, and so is every backup of the models.",
+        "test_model_files_match_their_manifest",
+        Severity.P1,
+        _MODELS,
+        tools.together(
+            _on_model(lambda _: None),
+            tools.on_layout(lambda layout: shutil.rmtree(layout.backups / "models")),
+        ),
+        also=("test_component_is_backed_up[models]",),
+    ),
+    _fault(
         "inference-slow",
-        "Recognising entities takes more than half a second.",
+        "Recognising entities takes more than half a second, until the API is restarted.",
         "test_inference_p95_is_below_500_ms",
         Severity.P2,
         _MODELS,

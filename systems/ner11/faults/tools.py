@@ -8,6 +8,7 @@ import http.client
 import os
 import pathlib
 import re
+import time
 from collections.abc import Callable
 from collections.abc import Mapping
 from typing import Any
@@ -48,6 +49,16 @@ def behave(server: str, paths: Mapping[str, Mapping[str, Any]]) -> Inject:
     def change(layout: Layout) -> None:
         said = read_json(layout.behaviours)
         write_json(layout.behaviours, {**said, server: {**said.get(server, {}), **paths}})
+
+    return on_layout(change)
+
+
+def behave_until_restarted(server: str, paths: Mapping[str, Mapping[str, Any]]) -> Inject:
+    """The same, of something that is wrong in the server's memory alone."""
+
+    def change(layout: Layout) -> None:
+        now = time.time()
+        behave(server, {path: {**how, "until_restart": now} for path, how in paths.items()})(layout.root)
 
     return on_layout(change)
 

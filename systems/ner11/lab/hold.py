@@ -53,12 +53,13 @@ def _transaction(layout: Layout) -> list[Any]:
     return [session]
 
 
-def _query(layout: Layout) -> list[Any]:
-    session = _connect(layout, autocommit=True)
-    threading.Thread(
-        target=session.execute, args=(f"SELECT pg_sleep({_STAY_SECONDS:.0f})",), daemon=True
-    ).start()
-    return [session]
+def _query(layout: Layout, count: int) -> list[Any]:
+    held = [_connect(layout, autocommit=True) for _ in range(count)]
+    for session in held:
+        threading.Thread(
+            target=session.execute, args=(f"SELECT pg_sleep({_STAY_SECONDS:.0f})",), daemon=True
+        ).start()
+    return held
 
 
 def _lock(layout: Layout) -> list[Any]:
@@ -99,7 +100,7 @@ def main() -> None:
     kinds = {
         "idle": lambda: _idle(layout, count),
         "transaction": lambda: _transaction(layout),
-        "query": lambda: _query(layout),
+        "query": lambda: _query(layout, count),
         "lock": lambda: _lock(layout),
         "inferences": lambda: _inferences(layout, count),
     }

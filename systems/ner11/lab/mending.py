@@ -38,7 +38,7 @@ def _state(layout: Layout) -> dict[str, Any]:
 
 def mend(layout: Layout, now: datetime.datetime) -> None:
     """Undo every fault. Raises RuntimeError when a service does not come up."""
-    _end_holders(layout)
+    end_holders(layout)
     monitors.unmount(layout)
     before = _configuration(layout)
     files.build(layout, now)
@@ -98,7 +98,8 @@ def ask_for_new_server(layout: Layout) -> None:
     (layout.run / "new-server").touch()
 
 
-def _end_holders(layout: Layout) -> None:
+def end_holders(layout: Layout) -> None:
+    """End every careless client."""
     for file in (layout.run / "holders").glob("*.pid"):
         pid = processes.read_pid(file)
         if pid is not None:
@@ -137,7 +138,7 @@ def _mend_database(layout: Layout) -> bool:
         services.kill(layout, "postgres")
     try:
         services.start(layout, "postgres")
-        _let_operator_in(layout)
+        let_operator_in(layout)
         postgres.take_back(layout)
     except Exception:  # noqa: BLE001 -- whatever is left of the server, a new one is made
         _rebuild(layout)
@@ -163,7 +164,7 @@ def _untouched(layout: Layout, position: str) -> bool:
     return found == (position,)
 
 
-def _let_operator_in(layout: Layout) -> None:
+def let_operator_in(layout: Layout) -> None:
     """A fault may have changed the operator's password; with `trust` for a moment it is set again."""
     import psycopg
 

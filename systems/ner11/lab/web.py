@@ -1,7 +1,8 @@
 """What the lab's HTTP servers have in common: threads, an access log, and misbehaviour by request.
 
 `behaviours.json` says how a server misbehaves: `{"api": {"/health": {"kind": "status", "status": 500}}}`, with `*`
-for every path. It is read anew for each request, so that a fault needs no connection to the server.
+for every path. It is read anew for each request, so that a fault needs no connection to the server. With
+`"until_restart": T`, in seconds of the clock, only a server that was begun before T misbehaves: a restart cures it.
 """
 
 from __future__ import annotations
@@ -45,11 +46,12 @@ class Behaviours:
     def __init__(self, file: pathlib.Path, server: str) -> None:
         self._file = file
         self._server = server
+        self._begun_at = time.time()
 
     def of(self, path: str) -> Mapping[str, Any]:
         said: Mapping[str, Any] = self.all()
         found: Mapping[str, Any] = said.get(path, said.get("*", {}))
-        return found
+        return {} if found.get("until_restart", self._begun_at) < self._begun_at else found
 
     def all(self) -> Mapping[str, Any]:
         try:
