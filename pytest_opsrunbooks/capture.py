@@ -13,6 +13,7 @@ import pytest
 
 from pytest_opsrunbooks.judge.verdict import shown
 from pytest_opsrunbooks.observe.snapshot import SavedObservation
+from pytest_opsrunbooks.stash import sweep_key
 
 if TYPE_CHECKING:
     from pytest_opsrunbooks.sweep import Sweep
@@ -38,7 +39,6 @@ class Captured:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         from pytest_opsrunbooks.finishing import snapshot_of
         from pytest_opsrunbooks.observe import snapshot
-        from pytest_opsrunbooks.plugin import sweep_key
 
         sweep = session.config.stash.get(sweep_key, None)
         if sweep is None or sweep.observed is None:

@@ -30,6 +30,7 @@ from pytest_opsrunbooks.runbooks.lint import schemas
 from pytest_opsrunbooks.runbooks.lint.findings import CannotTell
 from pytest_opsrunbooks.runbooks.lint.registry import Rule
 from pytest_opsrunbooks.runbooks.lint.world import Check
+from pytest_opsrunbooks.stash import sweep_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,8 +117,6 @@ class _Asking:
         """After the plugin's own, before pytest's: what belongs to a sweep is put away again, so that nothing
         is left out, expected or started.
         """
-        from pytest_opsrunbooks.plugin import sweep_key
-
         sweep = session.config.stash.get(sweep_key, None)
         if sweep is not None:
             sweep.close()

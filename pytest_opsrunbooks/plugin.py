@@ -15,6 +15,10 @@ from typing import Any
 
 import pytest
 
+from pytest_opsrunbooks.stash import listening_key
+from pytest_opsrunbooks.stash import signals_key
+from pytest_opsrunbooks.stash import sweep_key
+
 if TYPE_CHECKING:
     import datetime
     import pathlib
@@ -23,12 +27,7 @@ if TYPE_CHECKING:
     from pytest_opsrunbooks.drilling import Benches
     from pytest_opsrunbooks.drilling import Drill
     from pytest_opsrunbooks.ledger.history import History
-    from pytest_opsrunbooks.signals import Signals
     from pytest_opsrunbooks.sweep import Sweep
-
-sweep_key: pytest.StashKey[Sweep] = pytest.StashKey()
-signals_key: pytest.StashKey[Signals] = pytest.StashKey()
-listening_key: pytest.StashKey[bool] = pytest.StashKey()
 
 
 # -- options, markers, hooks ---------------------------------------------------------------------------------

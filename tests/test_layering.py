@@ -10,7 +10,7 @@ import pytest
 PACKAGE = pathlib.Path(__file__).parents[1] / "pytest_opsrunbooks"
 
 LAYERS = (
-    ("model", "errors", "suggest", "textfile", "importing", "postgres_tools"),
+    ("model", "errors", "suggest", "textfile", "importing", "postgres_tools", "stash"),
     ("redact", "secret_patterns", "typed", "toml_lines", "generic", "config", "policies"),
     ("observe",),
     ("judge",),
@@ -46,9 +46,7 @@ RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 # makers.
 KNOWN_UPWARD = {
     ("sweep", "starting"): "Sweep.announce tells pytest of the systems when the state is made",
-    ("capture", "plugin"): "the capture plugin looks up the state's stash key",
     ("linting", "cli"): "the linter knows the command's own options from the command itself",
-    ("linting_suite", "plugin"): "the suite that is asked puts the sweep's state away again",
     ("launch", "cli"): "the command begins in launch and hands every subcommand but sweep over",
 }
 

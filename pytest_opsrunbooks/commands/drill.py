@@ -104,7 +104,7 @@ class _Found:
         from pytest_opsrunbooks.drill.coverage import Described
         from pytest_opsrunbooks.drilling import read_mark
         from pytest_opsrunbooks.errors import OpsError
-        from pytest_opsrunbooks.plugin import sweep_key
+        from pytest_opsrunbooks.stash import sweep_key
 
         sweep = session.config.stash.get(sweep_key, None)
         if sweep is None:
