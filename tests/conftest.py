@@ -25,7 +25,13 @@ from pytest_opsrunbooks.report import jsonfile
 from tests import forking
 from tests import thorough
 
-hypothesis.settings.register_profile("ours", max_examples=thorough.examples(100))
+# How long an example takes to draw and to try says how busy the machine is, and nothing about what is tested.
+hypothesis.settings.register_profile(
+    "ours",
+    max_examples=thorough.examples(100),
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
 hypothesis.settings.load_profile("ours")
 
 

@@ -64,6 +64,8 @@ def _first_command(path: PagePath, file: str, width: int) -> Iterator[Line]:
         yield Line(f"{_DEEP}{label}", ("bold",))
         for line in code:
             yield Line(f"{_DEEP}{_INDENT}{visible(line)}", ("bold",))
+    elif file:
+        yield Line(f"{_DEEP}{label} the {len(code)} lines at {visible(f'{file}:{step.line}')}", ("bold",))
     else:
-        where = f"{file}:{step.line}" if file else "on the page"
-        yield Line(f"{_DEEP}{label} the {len(code)} lines at {visible(where)}", ("bold",))
+        where = f"{label} the {len(code)} lines on the page"
+        yield from wrapped(where, width, first=_DEEP, rest=_DEEP + _INDENT, markup=("bold",))

@@ -35,6 +35,7 @@ MODULES = [
     "pytest_opsrunbooks.judge",
     "pytest_opsrunbooks.judge.marker_names",
     "pytest_opsrunbooks.plugin",
+    "pytest_opsrunbooks.stash",
 ]
 
 NOTHING_ELSE = (

@@ -53,6 +53,13 @@ def test_the_terminal_never_shows_a_part_of_a_block_to_paste():
     assert not any("grep" in line for line in lines)
 
 
+def test_the_terminal_says_of_a_block_on_a_page_without_a_file_that_it_is_on_the_page():
+    _, block = example.RESTORE.steps
+    path = dataclasses.replace(example.RESTORE, steps=(block,))
+    lines = told(example.diagnosed(dataclasses.replace(example.CHOSEN, paths=(path,), file="")))
+    assert "    first, by hand: the 3 lines on the page" in lines
+
+
 def test_the_terminal_shows_a_command_of_two_lines_whole():
     first, _ = example.RESTORE.steps
     two = dataclasses.replace(first, code="opsrunbooks run shop.restore --execute ||\n  echo 'read why'\n")

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 from hypothesis import given
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from pytest_opsrunbooks.model import Status
@@ -210,6 +211,7 @@ def test_a_silenced_check_is_listed_and_raises_nothing():
     width=st.integers(min_value=40, max_value=120),
     verbosity=st.integers(min_value=-2, max_value=2),
 )
+@settings(max_examples=100)
 def test_whatever_comes_nothing_breaks_the_screen(result, width, verbosity):
     writer = written(result, width=width, verbosity=verbosity)
     whole = {safe_text.visible(check.runbook.url) for check in result.checks if check.runbook}
