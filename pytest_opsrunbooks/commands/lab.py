@@ -127,7 +127,8 @@ def lab_break(fault_name: str) -> None:
         from pytest_opsrunbooks.suggest import nearest
 
         known: dict[str, str] = {}
-        for name in _lab_systems(bindings, ()):
+        # Systems may have faults of the same name: the one whose lab is up is meant.
+        for name in sorted(_lab_systems(bindings, ()), key=lambda name: kept.find(root, name) is None):
             for fault in (made := _make_lab(bindings, name)).faults():
                 known[fault.name] = name
                 if fault.name == fault_name:

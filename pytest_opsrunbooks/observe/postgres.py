@@ -227,6 +227,7 @@ class _Reader:
         self._connection = connection
         self._until = until
         self._not_seen: list[str] = []
+        self._not_allowed: list[str] = []
 
     def everything(self, tables: Sequence[str]) -> dict[str, Any]:
         # Whoever owns the database may have put functions of his own before the server's, and we may see more than he.
@@ -258,7 +259,7 @@ class _Reader:
         found["row_counts"] = {table: count for table in tables for count in self._count(table)}
         if any(not row[1] for row in rows):
             self._not_seen.append("sessions of other users: grant pg_monitor to the role")
-        return {**found, "not_seen": tuple(self._not_seen)}
+        return {**found, "not_allowed": tuple(self._not_allowed), "not_seen": tuple(self._not_seen)}
 
     def _rows(self, what: str, statement: str) -> list[Any]:
         import psycopg
@@ -312,6 +313,8 @@ class _Reader:
                 raise
             if error.sqlstate == "42P01":
                 return []
+            if error.sqlstate == "42501":
+                self._not_allowed.append(table)
             self._not_seen.append(f"rows of {table}: {said(error)}")
             return [None]
         return [int(rows)]

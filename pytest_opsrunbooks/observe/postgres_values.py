@@ -113,6 +113,8 @@ class PostgresObservation(Observation):
     checksum_failures: int | None = None
     """In all databases; None without data checksums."""
     invalid_indexes: tuple[str, ...] = ()
+    not_allowed: tuple[str, ...] = ()
+    """The tables that were to be counted and that the role may not read."""
     not_seen: tuple[str, ...] = ()
 
     @property

@@ -198,6 +198,20 @@ def test_functions_that_stand_before_the_servers_own_are_not_called(server):
     assert seen.row_counts == {"orders": 1}, "a table is found as the role finds it"
 
 
+def test_a_table_that_the_role_may_not_read_is_named_and_not_taken_for_one_that_took_too_long(server):
+    with psycopg.connect(server.url("shop"), autocommit=True) as session:
+        session.execute("DROP ROLE IF EXISTS onlooker")
+        session.execute("CREATE ROLE onlooker LOGIN PASSWORD 'looks' IN ROLE pg_monitor")
+    try:
+        seen = postgres.inspect(server.url("shop", "onlooker", "looks"), tables=("orders",))
+        assert seen.error is None
+        assert seen.row_counts == {"orders": None}
+        assert seen.not_allowed == ("orders",)
+    finally:
+        with psycopg.connect(server.url("shop"), autocommit=True) as session:
+            session.execute("DROP ROLE onlooker")
+
+
 def test_what_was_counted_or_read_is_let_go_before_the_rest_is(server):
     """Somebody who alters a table that was just counted waits for nothing, while the inspection goes on."""
     with reading(server.url("shop"), 10) as connection:
@@ -549,3 +563,16 @@ def test_a_password_never_stands_in_the_arguments_of_a_program(server):
     assert environment["PGDATABASE"] == "shop"
     assert server.password not in str(pathlib.Path(postgres_tools.find("psql")))
     assert dataclasses.asdict(postgres.inspect(server.url("shop")))["server"] == f"127.0.0.1:{server.port}"
+
+
+def test_the_program_of_the_servers_version_is_taken_before_a_newer_one(tmp_path, monkeypatch):
+    for version in ("15.18", "17.2", "18.1"):
+        program = tmp_path / version / "pg_dump"
+        program.parent.mkdir()
+        program.write_text(f"#!/bin/sh\necho 'pg_dump (PostgreSQL) {version}'\n")
+        program.chmod(0o755)
+    monkeypatch.setattr(postgres_tools, "_candidates", lambda _: tmp_path.glob("*/pg_dump"))
+    find = postgres_tools.find.__wrapped__
+    assert find("pg_dump", 15).parent.name == "15.18"
+    assert find("pg_dump", 16).parent.name == "18.1"
+    assert find("pg_dump").parent.name == "18.1"

@@ -70,12 +70,14 @@ def _told(session: Session, seconds: float | None) -> str:
 
 def rows_now(database: PostgresObservation) -> dict[str, int | None]:
     """The rows of each table of the schema `public`: counted, else as the server estimates, where the table was too
-    large or locked for counting; None where there is no estimate either.
+    large or locked for counting; None where there is no estimate either. Of a table that the role may not read, which
+    is never counted, an estimate says nothing: it stays as it was while the rows go.
     """
     estimates = {t.name: t.estimated_rows for t in database.tables if t.schema == "public"}
     # 0 rows of a table that was never analysed is no estimate.
     known: dict[str, int | None] = {name: rows or None for name, rows in estimates.items()}
-    return known | {name: rows for name, rows in database.row_counts.items() if rows is not None}
+    known |= {name: rows for name, rows in database.row_counts.items() if rows is not None}
+    return known | dict.fromkeys(database.not_allowed)
 
 
 def lost_rows(
@@ -95,7 +97,10 @@ def lost_rows(
         elif rows == 0 and kept is None:
             found.append(f"{table} is empty")
     if unknown and not found:
-        raise CannotTell(f"neither counted in time nor estimated: {', '.join(unknown)}")
+        raise CannotTell(
+            f"neither counted nor estimated: {', '.join(unknown)}; a role that may not read them needs"
+            " GRANT pg_read_all_data"
+        )
     return tuple(found)
 
 

@@ -55,7 +55,7 @@ def test_a_dump_that_fails_leaves_nothing_that_looks_like_a_backup(serving, tmp_
     liar = tmp_path / "pg_dump"
     liar.write_text("#!/bin/sh\necho '-- PostgreSQL database dump'\necho 'no space left' >&2\nexit 1\n")
     liar.chmod(0o755)
-    monkeypatch.setattr(postgres_tools, "find", lambda _: liar)
+    monkeypatch.setattr(postgres_tools, "find", lambda *_: liar)
 
     report = serving.execute("backup_database")
 
@@ -69,7 +69,7 @@ def test_a_dump_that_ends_well_and_is_cut_off_is_no_backup(serving, tmp_path, mo
     liar = tmp_path / "pg_dump"
     liar.write_text("#!/bin/sh\nhead -c 3000000 /dev/urandom | base64\n")
     liar.chmod(0o755)
-    monkeypatch.setattr(postgres_tools, "find", lambda _: liar)
+    monkeypatch.setattr(postgres_tools, "find", lambda *_: liar)
 
     report = serving.execute("backup_database")
 

@@ -113,6 +113,15 @@ def test_a_table_that_could_not_be_counted_is_estimated():
     assert database.rows_now(seen) == {"t": 900, "v": None, "w": 3}
 
 
+def test_an_estimate_says_nothing_of_a_table_that_the_role_may_never_count():
+    table = postgres.Table(schema="public", name="t", estimated_rows=900, size_bytes=1)
+    seen = postgres.PostgresObservation(tables=(table,), row_counts={"t": None}, not_allowed=("t",))
+    now = database.rows_now(seen)
+    assert now == {"t": None}
+    with pytest.raises(CannotTell, match="GRANT pg_read_all_data"):
+        database.lost_rows(now, {"t": 900}, ("t",))
+
+
 def test_after_maintenance_every_row_must_be_there_and_no_more():
     assert database.changed_rows({"t": 3, "u": 4}, {"t": 3}) == ()
     assert database.changed_rows({"t": 4}, {"t": 3}) == ("t has 4 rows, had 3",)
