@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from systems.judging import listed
+from systems.judging import told
 from systems.ner11.observe import figures
-from systems.ner11.observe.judging import listed
-from systems.ner11.observe.judging import told
 
 PAGE = "ner11/api-not-responding"
 SLOW_PAGE = "ner11/performance-degradation"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from systems.judging import CannotTell
+from systems.judging import listed
+from systems.judging import told
 from systems.ner11.observe import database as observe_database
-from systems.ner11.observe.judging import CannotTell
-from systems.ner11.observe.judging import listed
-from systems.ner11.observe.judging import told
 
 PAGE = "ner11/database-connections"
 SLOW_PAGE = "ner11/performance-degradation"

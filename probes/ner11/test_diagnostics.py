@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import pytest
 
-from systems.ner11.observe.judging import CannotTell
-from systems.ner11.observe.judging import listed
-from systems.ner11.observe.judging import told
+from systems.judging import CannotTell
+from systems.judging import listed
+from systems.judging import told
 
 
 def state_of(service_state, name):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from systems.judging import listed
 from systems.ner11.observe.frontend import TITLE
-from systems.ner11.observe.judging import listed
 
 PAGE = "ner11/service-control"
 

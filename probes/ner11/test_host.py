@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from systems.judging import CannotTell
+from systems.judging import told
 from systems.ner11.observe import figures
 from systems.ner11.observe import hosts
-from systems.ner11.observe.judging import CannotTell
-from systems.ner11.observe.judging import told
 
 DISK_PAGE = "ner11/disk-space"
 MEMORY_PAGE = "ner11/resource-scaling"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from systems.judging import listed
+from systems.judging import told
 from systems.ner11.observe.database import changed_rows
-from systems.ner11.observe.judging import listed
-from systems.ner11.observe.judging import told
 
 PAGE = "ner11/maintenance-windows"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from systems.ner11.observe.judging import listed
-from systems.ner11.observe.judging import told
+from systems.judging import listed
+from systems.judging import told
 
 PAGE = "ner11/model-loading"
 

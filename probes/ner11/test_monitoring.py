@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from systems.ner11.observe.judging import listed
+from systems.judging import listed
 
 PAGE = "ner11/monitoring"
 

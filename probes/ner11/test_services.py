@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from systems.ner11.observe.judging import CannotTell
-from systems.ner11.observe.judging import listed
+from systems.judging import CannotTell
+from systems.judging import listed
 
 
 @pytest.mark.startup

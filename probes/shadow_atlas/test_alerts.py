@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from systems.shadow_atlas.observe.files import listed
+from systems.judging import listed
 
 PAGE = "shadow-atlas/alert-triage"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from systems.shadow_atlas.observe.files import listed
-from systems.shadow_atlas.observe.files import told
+from systems.judging import listed
+from systems.judging import told
 
 PAGE = "shadow-atlas/backup-restore"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from systems.shadow_atlas.observe.files import told
+from systems.judging import told
 
 PAGE = "shadow-atlas/scaling"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from systems.shadow_atlas.observe.files import CannotTell
-from systems.shadow_atlas.observe.files import listed
-from systems.shadow_atlas.observe.files import told
+from systems.judging import CannotTell
+from systems.judging import listed
+from systems.judging import told
 from systems.shadow_atlas.observe.persistence import schema_problems
 
 PAGE = "shadow-atlas/data-corruption"

@@ -11,9 +11,9 @@ import urllib.parse
 
 import pytest
 
-from systems.shadow_atlas.observe.files import CannotTell
-from systems.shadow_atlas.observe.files import listed
-from systems.shadow_atlas.observe.files import told
+from systems.judging import CannotTell
+from systems.judging import listed
+from systems.judging import told
 from systems.shadow_atlas.observe.persistence import schema_problems
 
 SLOW_SECONDS = 2.0

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import pytest
 
-from systems.shadow_atlas.observe.files import listed
-from systems.shadow_atlas.observe.files import told
+from systems.judging import listed
+from systems.judging import told
 
 PAGE = "shadow-atlas/error-rate"
 MERKLE_PAGE = "shadow-atlas/merkle-root-mismatch"

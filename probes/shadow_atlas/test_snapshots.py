@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import pytest
 
-from systems.shadow_atlas.observe.files import CannotTell
-from systems.shadow_atlas.observe.files import listed
-from systems.shadow_atlas.observe.files import told
+from systems.judging import CannotTell
+from systems.judging import listed
+from systems.judging import told
 from systems.shadow_atlas.observe.snapshot_files import disagreements
 from systems.shadow_atlas.observe.snapshot_files import version_problems
 from systems.shadow_atlas.observe.snapshots import region_problems

@@ -6,6 +6,7 @@ import pathlib
 import re
 
 from procedures.ner11 import git_bundle
+from procedures.ner11 import server
 from procedures.ner11 import services
 from procedures.ner11.backup_database import backup_database
 from procedures.ner11.conditions import staying
@@ -22,6 +23,7 @@ from pytest_opsrunbooks.recover.procedure import Values
 from pytest_opsrunbooks.recover.procedure import procedure
 from pytest_opsrunbooks.recover.run import Run
 from pytest_opsrunbooks.recover.run import needed
+from systems.ner11.settings import Ner11
 
 _REVISION = re.compile(r"[0-9A-Za-z](?:[0-9A-Za-z_/-]|\.(?!\.)){0,99}")
 """A commit, tag or branch of Git: nothing that could be taken for an option, a range or a path out."""
@@ -30,13 +32,13 @@ _REVISION = re.compile(r"[0-9A-Za-z](?:[0-9A-Za-z_/-]|\.(?!\.)){0,99}")
 # -- the schema ----------------------------------------------------------------------------------------------
 
 
-def _missing_tables(settings: object) -> list[str]:
+def _missing_tables(settings: Ner11) -> list[str]:
     """Raises StepFailed where the database cannot be seen."""
-    seen = postgres.inspect(settings.database_url)  # type: ignore[attr-defined]
+    seen = postgres.inspect(server.url(settings))
     if seen.error is not None:
         raise StepFailed(f"the database cannot be seen: {seen.error}")
     there = {table.name for table in seen.tables}
-    return [name for name in settings.tables if name not in there]  # type: ignore[attr-defined]
+    return [name for name in settings.tables if name not in there]
 
 
 def _migrate(run: Run) -> Values:
@@ -81,8 +83,7 @@ def _how_to_go_back(run: Run) -> None:
 def migrate(look: Look) -> Values:
     """Where none of the tables is there yet, there is nothing to back up."""
     settings = look.settings
-    if settings.database_url is None:
-        raise Refused("database_url is not set in [systems.ner11]")
+    server.url(settings)
     needed("migrate", settings.commands.migrate, "ner11")
     services.service(settings, "api")
     try:

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+from procedures.ner11 import server
 from pytest_opsrunbooks.observe import postgres
 from pytest_opsrunbooks.recover.procedure import Look
 from pytest_opsrunbooks.recover.procedure import Refused
@@ -27,9 +28,7 @@ UNION ALL SELECT 'the replication slot ' || slot_name, greatest(age(xmin), age(c
 
 
 def _rows(settings: Any, query: str) -> list[tuple[Any, ...]]:
-    if settings.database_url is None:
-        raise Refused("database_url is not set in [systems.ner11]")
-    seen = postgres.query(settings.database_url, query)
+    seen = postgres.query(server.url(settings), query)
     if seen.error is not None:
         raise Refused(f"the server cannot be asked: {seen.error} (runbook: ner11/database-connections)")
     return [tuple(row) for row in seen.rows]

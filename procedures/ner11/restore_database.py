@@ -5,6 +5,7 @@ from __future__ import annotations
 import pathlib
 from typing import Any
 
+from procedures.ner11 import server
 from procedures.ner11 import services
 from procedures.ner11.backup_database import problems_of
 from procedures.ner11.service_procedures import start_step
@@ -31,14 +32,8 @@ _READ_SECONDS = 600.0
 
 def _admin(settings: Ner11) -> Any:
     """A session that is in none of the databases that are exchanged."""
-    import psycopg
-
-    assert settings.database_url is not None, "planning asks for it"
-    url = postgres_tools.with_database(settings.database_url, ADMIN_DATABASE)
-    try:
-        return psycopg.connect(url, autocommit=True, connect_timeout=10, application_name="opsrunbooks")
-    except psycopg.Error as error:
-        raise StepFailed(f"the server cannot be reached: {' '.join(str(error).split())}") from error
+    url = postgres_tools.with_database(server.url(settings), ADMIN_DATABASE)
+    return server.connect(url, otherwise="the server cannot be reached")
 
 
 def _there(session: Any, name: str) -> bool:

@@ -8,8 +8,8 @@ import pathlib
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from typing import Any
 
+from procedures.ner11 import server
 from procedures.ner11.restore_database import chosen
 from pytest_opsrunbooks import postgres_tools
 from pytest_opsrunbooks.recover import postgres_table
@@ -28,16 +28,6 @@ RESTORE_SECONDS = 7200.0
 _SCHEMA = "public"
 
 
-def _session(url: str) -> Any:
-    """Raises StepFailed."""
-    import psycopg
-
-    try:
-        return psycopg.connect(url, autocommit=True, connect_timeout=10, application_name="opsrunbooks")
-    except psycopg.Error as error:
-        raise StepFailed(f"the database cannot be reached: {' '.join(str(error).split())}") from error
-
-
 @contextlib.contextmanager
 def _said_plainly() -> Iterator[None]:
     """Raises StepFailed for what the server refuses."""
@@ -53,7 +43,7 @@ def _discard(run: Run) -> None:
     """The scratch database and the schema have the name of this run, so nobody else has anything in them."""
     from psycopg import sql
 
-    with _said_plainly(), _session(run.settings.database_url) as session:
+    with _said_plainly(), server.connect(run.settings.database_url) as session:
         session.execute(
             sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(run.values["beside"]))
         )
@@ -93,7 +83,7 @@ def _set_apart(url: str, table: str, schema: str) -> Content:
     """In the scratch database the table goes to a schema of its own, with its indexes, constraints and sequences."""
     from psycopg import sql
 
-    with _session(url) as session:
+    with server.connect(url) as session:
         if postgres_table.number(session, _SCHEMA, table) is None:
             raise StepFailed(f"the backup has no table {table}")
         session.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)))
@@ -141,7 +131,7 @@ def _has(run: Run, schema: str, wanted: Content) -> None:
 
 
 def _found(run: Run, schema: str) -> Content:
-    with _session(run.settings.database_url) as session:
+    with server.connect(run.settings.database_url) as session:
         if postgres_table.number(session, schema, run.values["table"]) is None:
             raise StepFailed(f"{schema}.{run.values['table']} is not there")
         return postgres_table.content(session, schema, run.values["table"])
@@ -164,7 +154,7 @@ def _is_restored(run: Run) -> None:
 
 def _is_exchanged(run: Run) -> bool:
     """The schema beside is gone with the table that was in it."""
-    with _session(run.settings.database_url) as session:
+    with server.connect(run.settings.database_url) as session:
         return postgres_table.number(session, run.values["beside"], run.values["table"]) is None
 
 
@@ -191,7 +181,7 @@ def _exchange(run: Run) -> Values:
 def _loses_nothing(run: Run) -> None:
     """A column or a trigger that is newer than the backup would be gone. What is there no more may come back."""
     table = run.values["table"]
-    with _session(run.settings.database_url) as session:
+    with server.connect(run.settings.database_url) as session:
         lost = postgres_table.parts(session, _SCHEMA, table) - postgres_table.parts(
             session, run.values["beside"], table
         )
@@ -203,7 +193,7 @@ def _loses_nothing(run: Run) -> None:
 
 
 def _had_one(run: Run) -> bool:
-    with _session(run.settings.database_url) as session:
+    with server.connect(run.settings.database_url) as session:
         return postgres_table.number(session, run.values["kept"], run.values["table"]) is not None
 
 
@@ -262,7 +252,7 @@ def restore_table(look: Look) -> Values:
     if table not in rows:
         raise Refused(f"{file.name} has no table {table!r}; it has {', '.join(sorted(rows))}")
     try:
-        with _session(settings.database_url) as session:
+        with server.connect(settings.database_url) as session:
             postgres_table.referrers(session, _SCHEMA, table)
             (database,) = session.execute("SELECT current_database()::text").fetchone()
     except StepFailed as error:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from collections.abc import Sequence
 from typing import Any
 
+from procedures.ner11 import server
 from pytest_opsrunbooks.observe import postgres
 from pytest_opsrunbooks.observe.postgres import PostgresObservation
 from pytest_opsrunbooks.observe.postgres import Session
@@ -30,14 +31,8 @@ _POLL_SECONDS = 0.1
 Chosen = Callable[[PostgresObservation, Values], Iterable[Session]]
 
 
-def _url(settings: Ner11) -> str:
-    if settings.database_url is None:
-        raise Refused("database_url is not set in [systems.ner11]")
-    return settings.database_url
-
-
 def _seen(settings: Ner11) -> PostgresObservation:
-    seen = postgres.inspect(_url(settings))
+    seen = postgres.inspect(server.url(settings))
     if seen.error is not None:
         raise Refused(f"the sessions cannot be seen: {seen.error} (runbook: ner11/database-connections)")
     return seen
@@ -48,7 +43,7 @@ def _signal(settings: Ner11, function: str, pids: Sequence[int]) -> None:
     import psycopg
 
     try:
-        with psycopg.connect(_url(settings), autocommit=True, connect_timeout=5) as connection:
+        with psycopg.connect(server.url(settings), autocommit=True, connect_timeout=5) as connection:
             for pid in pids:
                 connection.execute(f"SELECT {function}(%s)", (pid,))
     except psycopg.Error as error:
@@ -212,7 +207,7 @@ def cancel_queries(look: Look) -> Values:
 
 
 def _reload(run: Run) -> Values:
-    seen = postgres.query(_url(run.settings), "SELECT pg_reload_conf()")
+    seen = postgres.query(server.url(run.settings), "SELECT pg_reload_conf()")
     if seen.error is not None:
         raise StepFailed(seen.error)
     return {}
@@ -220,7 +215,7 @@ def _reload(run: Run) -> Values:
 
 def _no_broken_line(run: Run) -> None:
     seen = postgres.query(
-        _url(run.settings),
+        server.url(run.settings),
         "SELECT sourcefile, sourceline, error FROM pg_file_settings WHERE error IS NOT NULL",
     )
     if seen.error is not None:

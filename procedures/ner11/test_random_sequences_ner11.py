@@ -5,18 +5,14 @@ from the server, and the sweep says in the end what is so.
 from __future__ import annotations
 
 import datetime
-import pathlib
 
-from hypothesis import HealthCheck
-from hypothesis import Phase
 from hypothesis import note
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine
 from hypothesis.stateful import rule
-from hypothesis.stateful import run_state_machine_as_test
 
 from procedures import ner11 as procedures
+from procedures import random_sequences
 from pytest_opsrunbooks import config
 from pytest_opsrunbooks.model import Verdict
 from pytest_opsrunbooks.recover import engine
@@ -29,7 +25,6 @@ from systems.ner11.lab import services
 from systems.ner11.lab.layout import Layout
 from systems.ner11.system import SYSTEM
 
-RUNBOOKS = pathlib.Path(__file__).parents[2] / "runbooks"
 BREAKING = (
     *("database-stopped", "database-killed", "api-stopped", "frontend-stopped", "everything-down"),
     *("rows-lost", "table-emptied", "table-dropped", "backup-missing", "backup-truncated"),
@@ -139,23 +134,7 @@ def machine(bench) -> type[RuleBasedStateMachine]:
 
 
 def test_no_sequence_of_faults_and_procedures_of_ner11_loses_rows(drill_benches):
-    bench = drill_benches.of(SYSTEM.name, (RUNBOOKS,))
-    try:
-        run_state_machine_as_test(
-            machine(bench),
-            settings=settings(
-                max_examples=5,
-                stateful_step_count=6,
-                deadline=None,
-                # A failure is shown as it was found: repeating it in every shape would take minutes.
-                phases=(Phase.generate,),
-                suppress_health_check=list(HealthCheck),
-                database=None,
-            ),
-        )
-    finally:
-        left = bench.clean_up()
-    assert left == ()
+    random_sequences.run(drill_benches, SYSTEM.name, machine, sequences=5)
 
 
 def test_the_machine_of_ner11_knows_procedures_and_faults():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from procedures.ner11 import server
 from pytest_opsrunbooks.observe import postgres
 from pytest_opsrunbooks.recover.procedure import Input
 from pytest_opsrunbooks.recover.procedure import Look
@@ -21,9 +22,7 @@ LOCK_SECONDS = 10
 
 
 def _tables(look: Look) -> Values:
-    if look.settings.database_url is None:
-        raise Refused("database_url is not set in [systems.ner11]")
-    seen = postgres.inspect(look.settings.database_url)
+    seen = postgres.inspect(server.url(look.settings))
     if seen.error is not None:
         raise Refused(f"the database cannot be seen: {seen.error} (runbook: ner11/database-connections)")
     there = {table.name: table for table in seen.tables}
@@ -60,19 +59,8 @@ def _on_each(statement: str) -> Callable[[Run], Values]:
 
 
 def _session(run: Run) -> Any:
-    import psycopg
-
     options = f"-c lock_timeout={LOCK_SECONDS}s -c statement_timeout={int(run.remaining_seconds)}s"
-    try:
-        return psycopg.connect(
-            run.settings.database_url,
-            autocommit=True,
-            connect_timeout=5,
-            application_name="opsrunbooks",
-            options=options,
-        )
-    except psycopg.Error as error:
-        raise StepFailed(f"the database cannot be reached: {' '.join(str(error).split())}") from error
+    return server.connect(run.settings.database_url, connect_timeout=5, options=options)
 
 
 def _was_vacuumed(run: Run) -> None:

@@ -9,15 +9,12 @@ import pathlib
 import sqlite3
 
 import pytest
-from hypothesis import HealthCheck
-from hypothesis import Phase
 from hypothesis import note
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine
 from hypothesis.stateful import rule
-from hypothesis.stateful import run_state_machine_as_test
 
+from procedures import random_sequences
 from procedures import shadow_atlas as procedures
 from pytest_opsrunbooks import config
 from pytest_opsrunbooks.model import Verdict
@@ -29,7 +26,6 @@ from systems.shadow_atlas.lab.drills import database_rows
 from systems.shadow_atlas.lab.layout import Layout
 from systems.shadow_atlas.system import SYSTEM
 
-RUNBOOKS = pathlib.Path(__file__).parents[2] / "runbooks"
 BREAKING = (
     "persistence-header-overwritten",
     "persistence-page-garbled",
@@ -172,23 +168,7 @@ def machine(bench) -> type[RuleBasedStateMachine]:
 
 
 def test_no_sequence_of_faults_and_procedures_loses_what_could_be_read(drill_benches):
-    bench = drill_benches.of(SYSTEM.name, (RUNBOOKS,))
-    try:
-        run_state_machine_as_test(
-            machine(bench),
-            settings=settings(
-                max_examples=6,
-                stateful_step_count=6,
-                deadline=None,
-                # A failure is shown as it was found: repeating it in every shape would take minutes.
-                phases=(Phase.generate,),
-                suppress_health_check=list(HealthCheck),
-                database=None,
-            ),
-        )
-    finally:
-        left = bench.clean_up()
-    assert left == ()
+    random_sequences.run(drill_benches, SYSTEM.name, machine, sequences=6)
 
 
 def test_the_machine_knows_procedures_and_faults():
@@ -199,7 +179,7 @@ def test_the_machine_knows_procedures_and_faults():
 @pytest.mark.parametrize("name", ["persistence-header-overwritten", "persistence-missing"])
 def test_the_machine_sees_what_is_lost(drill_benches, name):
     """A fault does lose what no backup has, and the machine would notice."""
-    bench = drill_benches.of(SYSTEM.name, (RUNBOOKS,))
+    bench = drill_benches.of(SYSTEM.name, (random_sequences.RUNBOOKS,))
     try:
         before = everything_readable(Layout(bench.directory).data)
         FAULT[name].inject(bench.directory)

@@ -11,9 +11,9 @@ from typing import Any
 
 from pytest_opsrunbooks.model import Observation
 from pytest_opsrunbooks.observe import wording
-from systems.ner11.observe.judging import CannotTell
-from systems.ner11.observe.judging import number
-from systems.ner11.observe.judging import shown
+from systems.judging import CannotTell
+from systems.judging import number
+from systems.judging import shown
 
 if TYPE_CHECKING:
     from pytest_opsrunbooks.observe.http import HttpObservation

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from pytest_opsrunbooks.model import Observation
 from pytest_opsrunbooks.observe import files
 from pytest_opsrunbooks.observe import wording
+from systems.judging import CannotTell
 from systems.ner11 import retention
 from systems.ner11.observe import backup_files
-from systems.ner11.observe.judging import CannotTell
 
 DUMPS = ("*.sql.gz",)
 COMPONENTS = ("models", "config", "volumes", "full_system")

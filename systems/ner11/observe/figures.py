@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pytest_opsrunbooks.model import Observation
 from pytest_opsrunbooks.observe import wording
-from systems.ner11.observe.judging import CannotTell
+from systems.judging import CannotTell
 
 if TYPE_CHECKING:
     from pytest_opsrunbooks.ledger.history import Series

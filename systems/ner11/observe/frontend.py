@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pytest_opsrunbooks.model import Observation
 from pytest_opsrunbooks.observe import wording
-from systems.ner11.observe.judging import shown
+from systems.judging import shown
 
 if TYPE_CHECKING:
     from pytest_opsrunbooks.observe.http import HttpObservation

@@ -12,8 +12,8 @@ from typing import Any
 from pytest_opsrunbooks.model import Observation
 from pytest_opsrunbooks.observe import files_reading
 from pytest_opsrunbooks.observe import wording
-from systems.ner11.observe.judging import number
-from systems.ner11.observe.judging import shown
+from systems.judging import number
+from systems.judging import shown
 
 MAINTENANCE = "maintenance.json"
 SAMPLES = "samples.jsonl"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_opsrunbooks.observe import wording
-from systems.ner11.observe.judging import CannotTell
+from systems.judging import CannotTell
 
 if TYPE_CHECKING:
     from pytest_opsrunbooks.ledger.comparison import Comparison

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 
 from pytest_opsrunbooks.model import Observation
 from pytest_opsrunbooks.model import Severity
+from systems.judging import CannotTell
+from systems.judging import shown
 from systems.shadow_atlas import alerts
 from systems.shadow_atlas import timestamps
-from systems.shadow_atlas.observe.files import CannotTell
-from systems.shadow_atlas.observe.files import shown
 from systems.shadow_atlas.observe.persistence import text
 
 MAX_ALERTS = 1000

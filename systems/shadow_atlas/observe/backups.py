@@ -14,9 +14,9 @@ from collections.abc import Mapping
 
 from pytest_opsrunbooks.model import Observation
 from pytest_opsrunbooks.observe import wording
+from systems.judging import shown
 from systems.shadow_atlas import timestamps
 from systems.shadow_atlas.observe import files as observe_files
-from systems.shadow_atlas.observe.files import shown
 from systems.shadow_atlas.observe.persistence import schema_problems
 
 SCHEDULE_HOUR = 2

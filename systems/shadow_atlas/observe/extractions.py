@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Mapping
 
 from pytest_opsrunbooks.model import Observation
-from systems.shadow_atlas.observe.files import shown
+from systems.judging import shown
 from systems.shadow_atlas.observe.persistence import Queries
 from systems.shadow_atlas.observe.persistence import number
 from systems.shadow_atlas.observe.persistence import read_rows

@@ -7,27 +7,6 @@ import dataclasses
 import os
 import pathlib
 import stat
-from collections.abc import Sequence
-from typing import TypeVar
-
-from pytest_opsrunbooks.model import Observation
-from pytest_opsrunbooks.observe.wording import short
-
-Seen = TypeVar("Seen", bound=Observation)
-
-
-class CannotTell(Exception):  # noqa: N818 - it is no error of the system, and reads as what it says
-    """Raised while judging when what was observed does not answer the question: the verdict is `unknown`."""
-
-
-def told(seen: Seen) -> Seen:
-    """The observation, for checks of which another one answers for whether it could be made at all.
-
-    Raises CannotTell where it was not: when the other check was chosen too this one is blocked by it anyway.
-    """
-    if seen.error is not None:
-        raise CannotTell(seen.error)
-    return seen
 
 
 class UnreadableError(Exception):
@@ -118,14 +97,3 @@ def kind_of(mode: int) -> str:
 def reason(error: OSError) -> str:
     """The system's words for an error, without the path that the sentence around it already has."""
     return (error.strerror or type(error).__name__).lower()
-
-
-def listed(texts: Sequence[str], most: int = 4) -> str:
-    """The first few, for the line that a person on call reads: pytest cuts a tuple after 30 characters."""
-    more = f" … and {len(texts) - most} more" if len(texts) > most else ""
-    return "; ".join(texts[:most]) + more
-
-
-def shown(value: object, limit: int = 60) -> str:
-    """A value from outside, in quotes, on one bounded line."""
-    return repr(short(str(value), limit))

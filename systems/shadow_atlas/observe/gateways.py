@@ -16,8 +16,8 @@ from typing import Any
 
 from pytest_opsrunbooks.model import Observation
 from pytest_opsrunbooks.observe.wording import seconds
+from systems.judging import shown
 from systems.shadow_atlas.observe.files import names_in
-from systems.shadow_atlas.observe.files import shown
 from systems.shadow_atlas.observe.snapshot_files import SnapshotFiles
 from systems.shadow_atlas.observe.snapshots import Snapshots
 

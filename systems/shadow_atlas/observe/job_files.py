@@ -14,6 +14,7 @@ from typing import Literal
 
 import msgspec
 
+from systems.judging import shown
 from systems.shadow_atlas import timestamps
 from systems.shadow_atlas.observe import files as observe_files
 from systems.shadow_atlas.observe.jobs import JobState
@@ -130,14 +131,14 @@ def _problem(parsed: Any, stem: str) -> str | None:
     except (msgspec.ValidationError, RecursionError) as error:
         return f"is no job: {error}"
     if job.jobId != stem:
-        return f"holds another job: {observe_files.shown(job.jobId)}"
+        return f"holds another job: {shown(job.jobId)}"
     times = [("createdAt", job.createdAt), ("updatedAt", job.updatedAt)]
     times += [("completedAt", entry.completedAt) for entry in job.completedExtractions]
     times += [("failedAt", entry.failedAt) for entry in job.failures]
     times += [("checkedAt", entry.checkedAt) for entry in job.notConfiguredTasks]
     for name, value in times:
         if "T" not in value or timestamps.parse(value) is None:
-            return f"{name} is no ISO time: {observe_files.shown(value)}"
+            return f"{name} is no ISO time: {shown(value)}"
     return None
 
 

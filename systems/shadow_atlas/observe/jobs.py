@@ -13,8 +13,8 @@ from typing import Any
 from typing import Literal
 
 from pytest_opsrunbooks.model import Observation
+from systems.judging import shown
 from systems.shadow_atlas import timestamps
-from systems.shadow_atlas.observe.files import shown
 from systems.shadow_atlas.observe.persistence import Queries
 from systems.shadow_atlas.observe.persistence import number
 from systems.shadow_atlas.observe.persistence import read_rows

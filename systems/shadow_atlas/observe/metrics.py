@@ -18,9 +18,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from pytest_opsrunbooks.model import Observation
+from systems.judging import CannotTell
+from systems.judging import shown
 from systems.shadow_atlas import timestamps
-from systems.shadow_atlas.observe.files import CannotTell
-from systems.shadow_atlas.observe.files import shown
 from systems.shadow_atlas.observe.persistence import Row
 from systems.shadow_atlas.observe.persistence import text
 

@@ -14,9 +14,9 @@ from typing import Any
 import msgspec
 
 from pytest_opsrunbooks.model import Observation
+from systems.judging import shown
 from systems.shadow_atlas import merkle
 from systems.shadow_atlas.observe.files import UnreadableError
-from systems.shadow_atlas.observe.files import shown
 from systems.shadow_atlas.observe.snapshot_files import ProofsFile
 from systems.shadow_atlas.observe.snapshot_files import read_proofs
 from systems.shadow_atlas.observe.snapshots import canonical

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from pytest_opsrunbooks.model import Observation
 from pytest_opsrunbooks.observe import wording
+from systems.judging import shown
 from systems.shadow_atlas import providers
-from systems.shadow_atlas.observe.files import shown
 from systems.shadow_atlas.settings import Provider
 from systems.shadow_atlas.settings import ShadowAtlas
 

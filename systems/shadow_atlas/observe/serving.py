@@ -11,8 +11,8 @@ from typing import Any
 
 from pytest_opsrunbooks.model import Observation
 from pytest_opsrunbooks.observe import wording
-from systems.shadow_atlas.observe.files import CannotTell
-from systems.shadow_atlas.observe.files import shown
+from systems.judging import CannotTell
+from systems.judging import shown
 
 if TYPE_CHECKING:
     from pytest_opsrunbooks.observe.http import HttpObservation

@@ -17,9 +17,9 @@ from typing import Any
 import msgspec
 
 from pytest_opsrunbooks.model import Observation
+from systems.judging import shown
 from systems.shadow_atlas import timestamps
 from systems.shadow_atlas.observe import files as observe_files
-from systems.shadow_atlas.observe.files import shown
 from systems.shadow_atlas.observe.snapshots import SnapshotRow
 from systems.shadow_atlas.observe.snapshots import Snapshots
 from systems.shadow_atlas.observe.snapshots import canonical

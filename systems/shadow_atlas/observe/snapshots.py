@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from pytest_opsrunbooks.model import Observation
+from systems.judging import shown
 from systems.shadow_atlas import merkle
 from systems.shadow_atlas import timestamps
-from systems.shadow_atlas.observe.files import shown
 from systems.shadow_atlas.observe.persistence import Queries
 from systems.shadow_atlas.observe.persistence import Row
 from systems.shadow_atlas.observe.persistence import Rows

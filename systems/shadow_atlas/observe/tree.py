@@ -22,9 +22,9 @@ from typing import TypeVar
 import msgspec
 
 from pytest_opsrunbooks.model import Observation
+from systems.judging import shown
 from systems.shadow_atlas import merkle
 from systems.shadow_atlas.observe.files import UnreadableError
-from systems.shadow_atlas.observe.files import shown
 from systems.shadow_atlas.observe.gateways import NIGHTLY_MAX_BYTES
 from systems.shadow_atlas.observe.gateways import SnapshotCid
 from systems.shadow_atlas.observe.proofs import MAX_DEPTH

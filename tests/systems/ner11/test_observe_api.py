@@ -14,10 +14,10 @@ from hypothesis import strategies
 
 from pytest_opsrunbooks.observe import snapshot
 from pytest_opsrunbooks.observe.http import HttpObservation
+from systems.judging import CannotTell
 from systems.ner11.observe import api
 from systems.ner11.observe import frontend
 from systems.ner11.observe import requests
-from systems.ner11.observe.judging import CannotTell
 from tests.thorough import examples
 
 DOCUMENTED = {"status": "healthy", "timestamp": "2026-11-20T03:45:00Z", "version": "3.3.0"}

@@ -19,12 +19,12 @@ from pytest_opsrunbooks.observe import postgres
 from pytest_opsrunbooks.observe import prometheus
 from pytest_opsrunbooks.observe import snapshot
 from pytest_opsrunbooks.observe.http import HttpProber
+from systems.judging import CannotTell
 from systems.ner11.observe import database
 from systems.ner11.observe import figures
 from systems.ner11.observe import hosts
 from systems.ner11.observe import restoring
 from systems.ner11.observe import services
-from systems.ner11.observe.judging import CannotTell
 from systems.ner11.settings import Limits
 from systems.ner11.settings import Ner11
 from tests.observe.postgres_server import Server

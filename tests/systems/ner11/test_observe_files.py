@@ -15,6 +15,7 @@ from hypothesis import settings
 from hypothesis import strategies
 
 from pytest_opsrunbooks.ledger.history import Series
+from systems.judging import CannotTell
 from systems.ner11 import retention
 from systems.ner11.lab import backups as lab_backups
 from systems.ner11.observe import backups
@@ -22,7 +23,6 @@ from systems.ner11.observe import hosts
 from systems.ner11.observe import model_files
 from systems.ner11.observe import records
 from systems.ner11.observe import trends
-from systems.ner11.observe.judging import CannotTell
 from systems.ner11.observe.requests import RequestSample
 from tests.thorough import examples
 

@@ -16,11 +16,11 @@ from pytest_opsrunbooks.observe.host import ProcessObservation
 from pytest_opsrunbooks.observe.http import HttpObservation
 from pytest_opsrunbooks.observe.sqlite import SqliteObservation
 from pytest_opsrunbooks.runbooks import index
+from systems.judging import CannotTell
 from systems.shadow_atlas import schema
 from systems.shadow_atlas.observe.backups import Backups
 from systems.shadow_atlas.observe.backups import Inspected
 from systems.shadow_atlas.observe.extractions import Extractions
-from systems.shadow_atlas.observe.files import CannotTell
 from systems.shadow_atlas.observe.gateways import GatewayCopies
 from systems.shadow_atlas.observe.gateways import GatewayCopy
 from systems.shadow_atlas.observe.gateways import SnapshotCid

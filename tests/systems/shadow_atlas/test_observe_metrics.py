@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from systems.judging import CannotTell
 from systems.shadow_atlas import timestamps
 from systems.shadow_atlas.observe import alerts as observe_alerts
 from systems.shadow_atlas.observe import metrics as observe_metrics
-from systems.shadow_atlas.observe.files import CannotTell
 from systems.shadow_atlas.observe.metrics import Outcomes
 from systems.shadow_atlas.observe.metrics import Recorded
 from tests.systems.shadow_atlas.observe_directories import DAY

@@ -14,12 +14,12 @@ import pytest
 from pytest_opsrunbooks.observe.command import CommandObservation
 from pytest_opsrunbooks.observe.http import HttpObservation
 from pytest_opsrunbooks.observe.ipfs import IpfsObservation
+from systems.judging import CannotTell
 from systems.shadow_atlas.observe import capacity as observe_capacity
 from systems.shadow_atlas.observe import files as observe_files
 from systems.shadow_atlas.observe import gateways as observe_gateways
 from systems.shadow_atlas.observe import providers as observe_providers
 from systems.shadow_atlas.observe import serving as observe_serving
-from systems.shadow_atlas.observe.files import CannotTell
 from systems.shadow_atlas.observe.gateways import GatewayCopy
 from systems.shadow_atlas.observe.gateways import SnapshotCid
 from systems.shadow_atlas.settings import Provider

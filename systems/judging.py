@@ -1,4 +1,4 @@
-"""Words that the checks of NER11 judge with."""
+"""Words that the checks of the systems judge with."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class CannotTell(Exception):  # noqa: N818 - it is no error of the system, and r
 def told(seen: Seen) -> Seen:
     """The observation, for checks of which another one answers for whether it could be made at all.
 
-    Raises CannotTell where it was not.
+    Raises CannotTell where it was not: when the other check was chosen too this one is blocked by it anyway.
     """
     if seen.error is not None:
         raise CannotTell(seen.error)
@@ -26,7 +26,7 @@ def told(seen: Seen) -> Seen:
 
 
 def listed(texts: Sequence[str], most: int = 4) -> str:
-    """The first few on one line."""
+    """The first few, for the line that a person on call reads: pytest cuts a tuple after 30 characters."""
     more = f" … and {len(texts) - most} more" if len(texts) > most else ""
     return "; ".join(texts[:most]) + more
 
